@@ -17,6 +17,11 @@ torch = optional("torch", "torch")
 _ALIKE = (*ONE_OUTPUT, *OF_DIFFERENCES, "PoissonNLLLoss")
 """Losses of outputs and targets of one shape."""
 _WEIGHTS = ("weight", "pos_weight")
+_OF_SIGNS = "SoftMarginLoss"
+"""The loss whose targets are -1 and 1 for two classes, in place of 0 and 1."""
+_OF_LOGARITHMS = "NLLLoss"
+_LARGEST = 1e-3
+"""Logarithms of probabilities are at most 0, but for rounding."""
 
 
 def criterion_of(criterion: Any, options: Mapping[str, Any]) -> Any:
@@ -54,19 +59,27 @@ def criterion_of(criterion: Any, options: Mapping[str, Any]) -> Any:
     return criterion
 
 
-def losses_of(criterion: Any) -> Losses:
+def losses_of(criterion: Any, *, classes: bool = False) -> Losses:
     """The loss of each row, whatever shape a criterion gives it.
 
     Parameters
     ----------
     criterion : what `criterion_of` gave.
+    classes : whether targets are indices of classes.
     """
-    same_shape = criterion_label(criterion) in _ALIKE
-    of_floats = criterion_label(criterion) in ONE_OUTPUT
+    label = criterion_label(criterion)
+    same_shape, of_floats, of_signs = label in _ALIKE, label in ONE_OUTPUT, label == _OF_SIGNS
+    of_logarithms = label == _OF_LOGARITHMS and isinstance(criterion, torch.nn.NLLLoss)
 
     def losses(outputs: Any, targets: Any) -> Any:
         if of_floats:
             targets = targets.to(outputs.dtype)
+        if of_signs and classes:
+            targets = 2 * targets - 1
+        if of_logarithms and torch.is_tensor(outputs) and bool((outputs > _LARGEST).any()):
+            most = float(outputs.detach().max())
+            why = f"it takes logarithms of probabilities, as LogSoftmax gives, and {most:g} is above 0"
+            raise _not_taken(criterion, outputs, targets, why)
         if torch.is_tensor(outputs) and torch.is_tensor(targets):
             outputs = _alike(outputs, targets)
             if same_shape and outputs.shape != targets.shape:
@@ -116,7 +129,7 @@ def _alike(outputs: Any, targets: Any) -> Any:
 def _called(criterion: Callable[[Any, Any], Any], outputs: Any, targets: Any) -> Any:
     try:
         return criterion(outputs, targets)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise _not_taken(criterion, outputs, targets, str(error)) from error
 
 

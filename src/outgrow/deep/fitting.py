@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -14,10 +14,11 @@ from outgrow._optional import optional
 from outgrow.deep.criteria import criterion_of, losses_of
 from outgrow.deep.gpus import current, own_device
 from outgrow.deep.graph import onnx_of
+from outgrow.deep.keras_modules import answer_of, is_keras, keep_states
 from outgrow.deep.loader_settings import check_device
 from outgrow.deep.loop import Rules, evaluating
 from outgrow.deep.minibatches import rows_of
-from outgrow.deep.modules import MLP, Sizes, freeze, is_keras, module_of, recompute
+from outgrow.deep.modules import MLP, Sizes, check_tensors, freeze, is_unmade, module_of, recompute
 from outgrow.deep.outputs import flat_outputs, kind_of_outputs, named_outputs, shaped_outputs
 from outgrow.deep.replica import array_of, replica_of
 from outgrow.deep.schedule import Schedule
@@ -57,6 +58,7 @@ def trained(model: Any, view: MatrixView, target: str) -> None:
     module = _begun(model, view)
     _try(module, rows.shape, model)
     module.to(device)
+    keep_states(module)
     options = model._arguments("optimizer__")
     groups = options.pop("param_groups", ())
     replica = replica_of(module, model.optimizer, options, lr=float(model.lr), groups=groups)
@@ -65,7 +67,7 @@ def trained(model: Any, view: MatrixView, target: str) -> None:
     criterion = criterion_of(model.criterion, model._arguments("criterion__"))
     if isinstance(criterion, torch.nn.Module):
         criterion.to(device)
-    losses = losses_of(criterion)
+    losses = losses_of(criterion, classes=target == "classes")
     training = Training(view.run, rows, replica, losses, _plan(model, view, module))
     with current(device):
         progress = training.run_to_the_end()
@@ -96,7 +98,7 @@ def module_of_model(model: Any) -> Any:
     sizes = Sizes(model.n_features_, model.n_outputs_, model._category_places())
     with _seeded(0):
         module = module_of(model.module, model._arguments("module__"), sizes, trusted=model._trusted)
-        _built(module, model.input_shape or (model.n_features_,))
+        _built(module, tuple(model.input_shape or (model.n_features_,)))
     try:
         _load(module, model.weights_)
     except RuntimeError as error:
@@ -119,11 +121,10 @@ def _seeded(number: int) -> Iterator[None]:
             random.setstate(before)
 
 
-def _built(module: Any, shape: Sequence[int]) -> None:
-    """Layers of Keras make their weights when they see rows for the first time."""
-    if is_keras(module) and not module.built:
-        with torch.no_grad():
-            module(torch.zeros(2, *shape))
+def _built(module: Any, shape: tuple[int, ...]) -> None:
+    """Layers of Keras, and lazy ones of torch, make their weights when they see rows for the first time."""
+    if (is_keras(module) and not module.built) or is_unmade(module):
+        _asked(module, shape)
 
 
 def _state(module: Any) -> dict[str, np.ndarray]:
@@ -170,7 +171,11 @@ def graph_of(model: Any) -> bytes:
         content = written(structure_of(module), weights_of(module), [Input(shape)])
         if content is not None:
             return content
-    return onnx_of(module, [torch.zeros(2, *shape)], names)
+    inputs = [torch.zeros(2, *shape)]
+    if is_keras(module) and not isinstance(model.module, torch.nn.Module):
+        # models of Keras can seldom be copied, but made once more
+        return onnx_of(module_of_model(model), inputs, names, disposable=True)
+    return onnx_of(module, inputs, names)
 
 
 def outputs(module: Any, inputs: np.ndarray) -> np.ndarray:
@@ -187,7 +192,7 @@ def outputs(module: Any, inputs: np.ndarray) -> np.ndarray:
     """
     device = next((value.device for value in module.parameters()), "cpu")
     with evaluating(module):
-        answer = module(torch.from_numpy(inputs).to(device))
+        answer = answer_of(module, torch.from_numpy(inputs).to(device))
     values: np.ndarray = flat_outputs(answer).cpu().numpy().astype(np.float64)
     return values
 
@@ -232,7 +237,7 @@ def _begun(model: Any, view: MatrixView) -> Any:
     scales = model._scales(view) if scaled else {}
     with _seeded(model._seed()):
         module = module_of(model.module, model._arguments("module__"), sizes, trusted=model._trusted)
-        _built(module, model.input_shape or (view.width,))
+        _built(module, tuple(model.input_shape or (view.width,)))
         if model._begun is not None:
             try:
                 _load(module, model._begun.weights_)
@@ -241,22 +246,34 @@ def _begun(model: Any, view: MatrixView) -> Any:
     buffers = dict(module.named_buffers())
     for name, value in scales.items():
         buffers[name].copy_(torch.from_numpy(value))
+    check_tensors(module)
     freeze(module, model.frozen)
     recompute(module, model.recompute)
     model.n_features_ = view.width
     return module
 
 
-def _try(module: Any, shape: tuple[int, ...], model: Any) -> None:
-    """Ask the module for two rows: it shall take such, and give what the criterion needs."""
+def _asked(module: Any, shape: tuple[int, ...]) -> Any:
+    """What a module gives for two rows of zeros; it shall take rows of such a shape."""
     try:
-        with _SEEDING, evaluating(module), torch.random.fork_rng(devices=[]):
-            answer = module(torch.zeros(2, *shape))
+        with _SEEDING, evaluating(module):
+            return answer_of(module, torch.zeros(2, *shape))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        kinds = {str(value.dtype) for value in module.parameters() if value.is_floating_point()}
+        if kinds - {"torch.float32"}:
+            advice = f"Its weights are {', '.join(sorted(kinds))}, and rows float32: give module.float()."
+        else:
+            advice = "Its sizes are given as module__<name>, and the shape as input_shape."
         raise DataError(
             f"The module does not take rows of shape {shape}, which X has: {type(error).__name__}: {error}. "
-            f"Its sizes are given as module__<name>, and the shape as input_shape."
+            f"{advice}"
         ) from error
+
+
+def _try(module: Any, shape: tuple[int, ...], model: Any) -> None:
+    """Ask the module for two rows: it shall take such, and give what the criterion needs."""
+    with torch.random.fork_rng(devices=[]):
+        answer = _asked(module, shape)
     kind, parts = kind_of_outputs(answer), named_outputs(answer)
     if kind != "tensor" and not model.answers_several:
         raise ParameterError(

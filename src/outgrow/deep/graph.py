@@ -27,7 +27,11 @@ _LOGGER = "torch.onnx._internal.exporter._registration"
 
 
 def onnx_of(
-    module: Any, inputs: Sequence[Any] | Mapping[str, Any], output_names: Sequence[str] = ("output",)
+    module: Any,
+    inputs: Sequence[Any] | Mapping[str, Any],
+    output_names: Sequence[str] = ("output",),
+    *,
+    disposable: bool = False,
 ) -> bytes:
     """A network of any kind as the bytes of an ONNX file, weights inside.
 
@@ -37,9 +41,10 @@ def onnx_of(
 
     Parameters
     ----------
-    module : a `torch.nn.Module`, on any device. It is not changed.
+    module : a `torch.nn.Module`, on any device. It is not changed, but with `disposable`.
     inputs : tensors such as `forward` takes, rows first, at least one row; or by the names of its parameters.
     output_names : what its answers are called, in their order.
+    disposable : whether it may be changed, as nobody else has it; it need not be one that can be copied then.
 
     Raises
     ------
@@ -60,7 +65,7 @@ def onnx_of(
     """
     torch = optional("torch", "torch")
     optional("onnxscript", "torch")
-    module = _plain(_copied(module))
+    module = _plain(module.cpu().eval() if disposable else _copied(module))
     if any(tensor.dtype == torch.bfloat16 for tensor in module.state_dict().values()):
         module = module.float()  # ONNX Runtime's processor kernels lack it
     named = dict(inputs) if isinstance(inputs, Mapping) else None

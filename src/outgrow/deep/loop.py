@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from outgrow._optional import optional
+from outgrow.deep.keras_modules import answer_of, penalty_of
 from outgrow.deep.minibatches import Batch
 from outgrow.deep.replica import Replica
 from outgrow.deep.schedule import Schedule
@@ -184,8 +185,9 @@ class Trainer:
         """The sum of the weighted losses of some rows."""
         inputs, targets, weights = batch
         with self.precision():
-            answers = module(inputs)
-        return self.weighted(answers, targets, weights)
+            answers = answer_of(module, inputs)
+        loss, penalty = self.weighted(answers, targets, weights), penalty_of(module)
+        return loss if isinstance(penalty, float | int) else loss + penalty * _weight(batch)
 
     def weighted(self, answers: Any, targets: Any, weights: Any) -> Any:
         """The sum of the weighted losses of some rows.
@@ -257,7 +259,7 @@ def first_not_finite(module: Any, inputs: Any) -> str | None:
     hooks = [layer.register_forward_hook(look(name)) for name, layer in module.named_modules()]
     try:
         with torch.no_grad():
-            module(inputs)
+            answer_of(module, inputs)
     finally:
         for hook in hooks:
             hook.remove()

@@ -73,7 +73,7 @@ def module_of(module: Any, arguments: Mapping[str, Any], sizes: Sizes, *, truste
             raise ParameterError(
                 f"module__{next(iter(arguments))}: the module is made already; give its class."
             )
-        return copy.deepcopy(module)
+        return copied(module)
     if isinstance(module, Mapping):
         return structured(module)
     if isinstance(module, str):
@@ -86,14 +86,26 @@ def module_of(module: Any, arguments: Mapping[str, Any], sizes: Sizes, *, truste
     return made
 
 
-def is_keras(module: Any) -> bool:
-    """Whether a module of torch is a model or a layer of Keras.
+def copied(module: Any) -> Any:
+    """A copy of a module that learns in its place.
 
     Parameters
     ----------
     module : of `torch.nn`.
+
+    Raises
+    ------
+    ParameterError
+        When it cannot be copied, as models of Keras with layers that are not registered.
     """
-    return any(kind.__module__.startswith("keras.") for kind in type(module).__mro__)
+    try:
+        return copy.deepcopy(module)
+    except (RuntimeError, TypeError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise ParameterError(
+            f"module: this {type(module).__name__} cannot be copied: {type(error).__name__}: {why:.300}. "
+            "Give its class, and the arguments of it as module__<name>."
+        ) from error
 
 
 def imported(name: str, *, trusted: bool) -> Any:
@@ -126,6 +138,37 @@ def imported(name: str, *, trusted: bool) -> Any:
     if not inspect.isclass(value) or not issubclass(value, torch.nn.Module):
         raise ParameterError(f"module={name!r}: it is {value!r}, and a name stands for a class of modules.")
     return value
+
+
+def is_unmade(module: Any) -> bool:
+    """Whether a module has lazy layers of torch, whose sizes follow from the first rows that they see.
+
+    Parameters
+    ----------
+    module : of `torch.nn`.
+    """
+    return any(torch.nn.parameter.is_lazy(value) for value in [*module.parameters(), *module.buffers()])
+
+
+def check_tensors(module: Any) -> None:
+    """That all that a module keeps are tensors of numbers.
+
+    Parameters
+    ----------
+    module : of `torch.nn`.
+
+    Raises
+    ------
+    ParameterError
+        When its `state_dict` has something else, as one with `get_extra_state` has.
+    """
+    for name, value in module.state_dict().items():
+        if not torch.is_tensor(value) or value.is_complex():
+            kind = str(value.dtype) if torch.is_tensor(value) else f"a {type(value).__name__}"
+            raise ParameterError(
+                f"module: its state_dict() has {kind} as {name!r}, and a network keeps real numbers. Make it "
+                "a buffer of such, or an argument of its constructor."
+            )
 
 
 def freeze(module: Any, frozen: str | Sequence[str]) -> None:

@@ -26,6 +26,7 @@ from outgrow.engine.matrix import MatrixView
 from outgrow.engine.shard import Shard
 from outgrow.errors import ArtifactError, DataError, ExportError, MissingExtraError, ParameterError
 from outgrow.ml.base import Model
+from outgrow.ml.core.begun import check_begun
 from outgrow.ml.core.categories import codes, is_text, learned_categories
 from outgrow.ml.core.estimator import class_name
 from outgrow.ml.core.parameters import (
@@ -238,7 +239,14 @@ class Network(Model):
         return super()._matrix(self._coded(batch))
 
     def _worker(self) -> Self:
-        worker = super()._worker()
+        try:
+            worker = super()._worker()
+        except (RuntimeError, TypeError, ValueError):
+            if _is_module(self.module):
+                from outgrow.deep.modules import copied
+
+                copied(self.module)  # says why, if it is this
+            raise
         if self.warm_start and hasattr(self, "weights_"):
             worker._begun = self
         return worker
@@ -247,6 +255,7 @@ class Network(Model):
         from outgrow.deep.fitting import trained
 
         target = self._target(view)
+        check_begun(self, self._begun)
         self.n_outputs_ = self._outputs_wanted(view)
         trained(self, view, target)
         self._made = Made()
@@ -264,15 +273,26 @@ class Network(Model):
     def _parameters_to_save(self) -> dict[str, Any]:
         named = {name: _named(value) for name, value in self.get_params(deep=False).items()}
         named["strategy"] = words_of(self.strategy)
+        if _is_module(self.criterion):
+            raise ArtifactError(
+                f"criterion={self.criterion!r} is made already and cannot be saved. Give its class or name "
+                "as the criterion, and its arguments as criterion__<name>."
+            )
+        for name in ("criterion__weight", "criterion__pos_weight"):
+            if hasattr(named.get(name), "tolist"):  # of a tensor, which a loss is given as numbers as well
+                named[name] = named[name].tolist()
         if _is_module(self.module):
-            from outgrow.deep.modules import is_keras
+            from outgrow.deep.keras_modules import is_keras
 
             if is_keras(self.module):
                 raise ArtifactError(
                     "A model of Keras that is made already cannot be saved. Give its class as the module, "
                     "class Net(keras.Model), or write it with to_onnx()."
                 )
-            named["module"] = structure_of(self.module)
+            from outgrow.deep.modules import is_unmade
+
+            # of lazy layers, which only the trained copy has seen rows
+            named["module"] = structure_of(self.module_ if is_unmade(self.module) else self.module)
         return named
 
     def _learned_to_save(self) -> dict[str, Any]:

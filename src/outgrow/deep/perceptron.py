@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from outgrow._optional import optional
+from outgrow._settings import is_whole
 from outgrow.deep.labels import ACTIVATIONS
 from outgrow.deep.structure import register
 from outgrow.errors import ParameterError
@@ -67,11 +68,12 @@ class Perceptron(_Module):
         self.dropout, self.batch_norm, self.residual = dropout, batch_norm, residual
         self.categories = [(int(column), int(count)) for column, count in categories]
         self.embedding = embedding
-        sizes = [hidden] if isinstance(hidden, int) else list(hidden)
+        sizes = list(hidden) if isinstance(hidden, Iterable) else [hidden]
         if activation not in ACTIVATIONS:
             raise ParameterError(f"module__activation={activation!r}: it is one of {list(ACTIVATIONS)}.")
-        if any(not isinstance(size, int) or size < 1 for size in sizes):
+        if not all(map(is_whole, sizes)):
             raise ParameterError(f"module__hidden={hidden!r}: give numbers of neurons of at least 1.")
+        sizes = [int(size) for size in sizes]
         coded = [int(column) for column, _ in categories]
         numbers = [column for column in range(n_features) if column not in coded]
         self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.int64), persistent=False)

@@ -28,7 +28,9 @@ class TorchRegressor(Network, Regressor):
     Parameters
     ----------
     module : as for `TorchClassifier`; it gives a tensor of shape (rows,), (rows, 1) or (rows, targets).
-    criterion : the loss: a class of `torch.nn`, its name, or a function of outputs and targets.
+    criterion : the loss: a class of `torch.nn`, its name, or a function of outputs and targets. With
+        'PoissonNLLLoss' the module gives logarithms of what is expected, unless `criterion__log_input=False`,
+        and the answers are what is expected itself.
     optimizer, lr, max_epochs, batch_size, lr_schedule, warmup, gradient_clip, accumulate, precision, ema :
         as for `TorchClassifier`.
     early_stopping, validation_fraction, n_iter_no_change, tol : as for `TorchClassifier`; `tol` is in units
@@ -144,8 +146,18 @@ class TorchRegressor(Network, Regressor):
             return np.zeros(self.n_outputs_), np.ones(self.n_outputs_)
         return scales_of_targets(view)
 
+    @property
+    def _gives_logarithms(self) -> bool:
+        """Whether the module gives logarithms of what it is to predict."""
+        if criterion_label(self.criterion) != "PoissonNLLLoss":
+            return False
+        known = getattr(self.criterion, "log_input", True)
+        return bool(self._arguments("criterion__").get("log_input", known))
+
     def _to_onnx(self, table: Table) -> Answer:
         graph, sums = table.graph, self._onnx_outputs(table)
+        if self._gives_logarithms:
+            sums = graph.node("Exp", sums)
         scaled = graph.node("Mul", sums, graph.constant(self.target_scale_[None]))
         moved = graph.node("Add", scaled, graph.constant(self.target_shift_[None]))
         if self.target_names_ is not None:
@@ -161,5 +173,7 @@ class TorchRegressor(Network, Regressor):
             raise DataError(
                 f"The module gives {outputs.shape[1]} numbers for a row, and there is/are {wanted} target(s)."
             )
+        if self._gives_logarithms:
+            outputs = np.exp(outputs)
         outputs = outputs * self.target_scale_ + self.target_shift_
         return outputs[:, 0] if self.target_names_ is None else outputs

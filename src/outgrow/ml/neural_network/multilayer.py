@@ -12,6 +12,7 @@ from outgrow.engine.blocks import Block
 from outgrow.engine.matrix import MatrixView
 from outgrow.errors import ArtifactError, ParameterError
 from outgrow.ml.base import Model
+from outgrow.ml.core.begun import check_begun
 from outgrow.ml.core.parameters import FLAG, RANDOM_STATE, Integer, Number, OneOf, Such, Unused, seed
 from outgrow.ml.export.onnx.answer import features
 from outgrow.ml.export.onnx.table import Table
@@ -94,11 +95,14 @@ class Multilayer(Model):
     validation_scores_: list[float] | None
     best_validation_score_: float | None
     n_outputs_: int
+    _begun: Any = None
+    """The last fit, from whose weights this one goes on; or None."""
 
     def _worker(self) -> Self:
         worker = super()._worker()
         if self.warm_start and hasattr(self, "coefs_"):
             worker.coefs_, worker.intercepts_ = self.coefs_, self.intercepts_
+            worker._begun = self
         return worker
 
     @property
@@ -189,6 +193,7 @@ class Multilayer(Model):
     def _start(self, network: Network) -> np.ndarray:
         if not hasattr(self, "coefs_"):
             return network.start(seed(self.random_state))
+        check_begun(self, self._begun)
         known = self._network.sizes
         if known != network.sizes:
             raise ParameterError(
