@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,26 @@ def test_a_table_that_another_command_reads_is_not_cut(
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "The mean went" in line]
     assert "minutes to the gate" in line
     assert line.rstrip().endswith("standard deviations.")
+
+
+def test_ctrl_c_is_said(tmp_path: Path) -> None:
+    rows = pa.table({"a": np.arange(1_000.0), "y": np.arange(1_000) % 2})
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    text = (
+        "name: long\ndata: {path: rows.parquet}\ntarget: y\noutput: out\n"
+        "model: {GradientBoostingClassifier: {n_estimators: 100000}}\n"
+    )
+    (tmp_path / "job.yaml").write_text(text)
+    command = [sys.executable, "-m", "outgrow", "run", tmp_path / "job.yaml"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as job:
+        assert job.stderr is not None
+        for line in job.stderr:
+            if "read and join" in line:  # it works on the fit from here on
+                break
+        job.send_signal(signal.SIGINT)
+        assert job.stderr.read().splitlines()[-1] == "Error: Stopped."
+    assert job.returncode == 130
+    assert not (tmp_path / "out").exists()
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -190,6 +190,23 @@ def test_wrong_settings_are_refused(tmp_path: Path, setting: str, said: str) -> 
         load_job(write_job(tmp_path), [setting])
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "data: rows.parquet",
+            "holds keys of its own, as in data: {path: rows.parquet}, and not 'rows.parquet'.",
+        ),
+        ("split: 3", "holds keys of its own, and not 3."),
+    ],
+)
+def test_a_value_in_place_of_keys_is_said_in_words_of_the_file(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(f"name: short\ntarget: y\nmodel: {{Ridge: {{}}}}\noutput: out\n{line}\n")
+    with pytest.raises(JobFileError, match=re.escape(said)):
+        load_job(path)
+
+
 @pytest.mark.parametrize("name", ["job.yaml", "job_linear.yaml"])
 def test_example_jobs_know_nothing_of_the_future(name: str) -> None:
     rows = open_data(load_job(FLIGHTS / name, ["sample=0.01"]), og.Local())

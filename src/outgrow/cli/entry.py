@@ -10,6 +10,7 @@ from outgrow.cli.screen import complain
 from outgrow.errors import OutgrowError
 
 _PATH_MISTAKES = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+_INTERRUPTED = 130
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -20,7 +21,11 @@ def main(arguments: list[str] | None = None) -> None:
         app(words, prog_name="outgrow")
     except KeyboardInterrupt:
         complain("Stopped.")
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # which Typer makes of Ctrl-C, without a word
+            complain("Stopped.")
+        raise
     except Exception as error:
         if "--debug" in words:
             raise

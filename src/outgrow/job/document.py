@@ -12,6 +12,7 @@ import yaml
 from outgrow.data.yaml_files import YamlLoader
 from outgrow.errors import InputNotFoundError, JobFileError
 
+_NO_KEYS = "model_type", "model_attributes_type", "dict_type"
 _NO_TEXT = (bool, int, float, datetime.date)
 """What YAML makes of words like `on`, and of digits."""
 KeyPath = tuple[str | int, ...]
@@ -92,6 +93,11 @@ def fault(key_path: Sequence[Any], error: Any, what: str) -> tuple[KeyPath, str]
         return (*key_path, context["key"]), context["text"]
     if error["type"] == "missing":
         return tuple(key_path), f"is missing, and a {what} needs it."
+    if error["type"] in _NO_KEYS:
+        example = (
+            f", as in {key_path[-1]}: {{path: {error['input']}}}" if tuple(key_path) == ("data",) else ""
+        )
+        return tuple(key_path), f"holds keys of its own{example}, and not {error['input']!r}."
     reason = error["msg"].removeprefix("Value error, ")
     given = "" if isinstance(error["input"], dict | list) else f" (here: {error['input']!r})"
     advice = ""
