@@ -39,6 +39,15 @@ NORMED = torch.nn.Sequential(
 )  # fmt: skip
 
 
+def tied() -> Any:
+    """A network of which two layers have the same weights."""
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4), torch.nn.Linear(4, 8), torch.nn.Linear(8, 2)
+    layers[1].weight = layers[0].weight
+    tanh = torch.nn.Tanh()
+    return torch.nn.Sequential(layers[0], tanh, layers[1], tanh, layers[2], tanh, layers[3])
+
+
 class Failing(torch.nn.Module):  # type: ignore[misc]
     """Fails at one rank after so many calls."""
 
@@ -124,6 +133,11 @@ class Checks:
             strategy = og.PipelineParallel(microbatches=1)
         return float(np.abs(self.learned(strategy, **how) - kit.trained(Alone(), strategy, **how)).max())
 
+    def tied(self, strategy: Strategy) -> float:
+        """Where two layers have the same weights."""
+        how: dict[str, Any] = {"module": tied(), "epochs": 1}
+        return float(np.abs(self.learned(strategy, **how) - kit.trained(Alone(), og.DDP(), **how)).max())
+
     def resumed(self, strategy: Strategy) -> bool:
         """From a snapshot on the way; to the bit."""
         entries: list[bytes] = []
@@ -192,7 +206,7 @@ def main(rank: int, size: int, secret: str) -> None:
     for name, strategy in STRATEGIES.items():
         found[name] = {
             what: getattr(checks, what)(strategy)
-            for what in ("equal", "normed", "resumed", "failing", "refused")
+            for what in ("equal", "normed", "tied", "resumed", "failing", "refused")
         }
     found["gloo"] = {**checks.beside_one_process(OverGloo()), "failing": checks.failing(OverGloo())}
     found["gloo"]["apart"] = checks.apart()

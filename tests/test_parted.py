@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from tests.parted_ranks import tied
 from tests.test_strategies import PLAIN
 
 import outgrow as og
@@ -47,10 +48,11 @@ def found() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_learns_what_one_process_does(name: str, found: dict[str, Any]) -> None:
-    """Over uneven parts, with losses of rows held out; the same bits again; also with BatchNorm."""
+    """Over uneven parts, with rows held out; the same bits again; with BatchNorm, and with tied weights."""
     assert found[name]["equal"]["off"] < 1e-6
     assert found[name]["equal"]["again"]
     assert found[name]["normed"] < 1e-5
+    assert found[name]["tied"] < 1e-6
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -146,6 +148,17 @@ def test_full_layers_that_follow_one_another_are_pairs() -> None:
         ways(normed, 2)
 
 
+def test_layers_with_the_same_weights_are_divided_together_or_not_at_all() -> None:
+    """torch divides each layer by itself, so that the weights would no longer be the same."""
+    net = tied()
+    assert og.TensorParallel().ways(net, 2) == {"4": "column", "6": "row"}
+    with pytest.raises(ParameterError, match=r"plan=\{'0': ...\}.*another layer has the same weights"):
+        og.TensorParallel({"0": "column", "2": "row"}).ways(net, 2)
+    assert list(og.FSDP().modules(net)) == [net[6], net[4]]
+    twice = torch.nn.Sequential(net[4], torch.nn.Linear(8, 8), net[5], torch.nn.Linear(8, 4), net[5], net[4])
+    assert og.TensorParallel().ways(twice, 2) == {"1": "column", "3": "row"}
+
+
 def test_stages_are_about_as_large() -> None:
     pieces = pieces_of(
         torch.nn.Sequential(*(torch.nn.Linear(4, 4) for _ in range(5)), torch.nn.Linear(4, 40))
@@ -171,6 +184,15 @@ class _Own(torch.nn.Module):
         (lambda: og.TensorParallel({"0": "rows"}), "'0': 'rows'.*'column' or 'row'"),
         (lambda: og.TensorParallel({"9": "row"}).ways(PLAIN, 2), r"full layers are \['0', '2'\]"),
         (lambda: og.TensorParallel({"0": "column"}).ways(PLAIN, 3), "out_features=16, which 3 ranks do not"),
+        *(
+            (lambda plan=plan: og.TensorParallel(plan).ways(PLAIN, 2), "is not in such a pair")
+            for plan in (
+                {"0": "column"},
+                {"2": "row"},
+                {"0": "row", "2": "column"},
+                {"0": "column", "2": "column"},
+            )
+        ),
         (lambda: list(og.FSDP("layer").modules(PLAIN)), "no submodule that learns, of"),
         (
             lambda: og.TorchClassifier(strategy={"name": "fsdp", "codec": "int8"}).fit(PLAIN, [0]),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from outgrow.deep.strategies.parted import Parted, check_parts
+from outgrow.deep.strategies.parted import Parted, check_parts, is_tied
 from outgrow.deep.strategies.strategy import Running, Strategy, Totals
 from outgrow.engine.context import FitContext
 from outgrow.engine.links import Links
@@ -35,7 +35,8 @@ class FSDP(Strategy):
     Parameters
     ----------
     units : patterns of names of submodules whose parameters are brought together at a time; None for each
-        part of a `torch.nn.Sequential` or `ModuleList`.
+        part of a `torch.nn.Sequential` or `ModuleList`. What has a parameter in common with another part
+        comes together with the unit that both are in.
 
     Examples
     --------
@@ -93,7 +94,7 @@ class FSDP(Strategy):
                     known = [name for name, _ in named][:20]
                     raise ParameterError(f"FSDP(units={pattern!r}): no submodule that learns, of {known}.")
             units = [part for name, part in named if any(fnmatchcase(name, one) for one in self.units)]
-        yield from reversed(units)
+        yield from (unit for unit in reversed(units) if not is_tied(module, unit))
 
 
 def _learns(module: Any) -> bool:

@@ -81,6 +81,20 @@ def _give_back() -> None:
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 20)
 
 
+def is_tied(module: Any, part: Any) -> bool:
+    """Whether a part of a network has a parameter that is also one of another part, which then learns as one.
+
+    Parameters
+    ----------
+    module : the network.
+    part : one of its submodules.
+    """
+    within = {id(one) for one in part.modules()}
+    others = (one for one in module.modules() if id(one) not in within)
+    elsewhere = {id(value) for one in others for value in one.parameters(recurse=False)}
+    return any(id(value) in elsewhere for value in part.parameters())
+
+
 def check_parts(replica: Replica, name: str) -> None:
     """Raise where a network cannot be divided among ranks.
 

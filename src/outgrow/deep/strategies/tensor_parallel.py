@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from outgrow.deep.strategies.parted import Parted, check_parts
+from outgrow.deep.strategies.parted import Parted, check_parts, is_tied
 from outgrow.deep.strategies.strategy import Running, Strategy, Totals
 from outgrow.engine.context import FitContext
 from outgrow.engine.links import Links
@@ -118,12 +119,42 @@ class TensorParallel(Strategy):
             if type(layer).__name__ != "Linear":
                 known = [name for name, one in named.items() if type(one).__name__ == "Linear"]
                 raise ParameterError(f"TensorParallel(plan={{{name!r}: ...}}): full layers are {known[:20]}.")
+            if is_tied(module, layer):
+                raise ParameterError(
+                    f"TensorParallel(plan={{{name!r}: ...}}): another layer has the same weights. Leave both "
+                    "out, or take og.FSDP()."
+                )
             size = getattr(layer, _WAYS[way])
             if size % ranks:
                 raise ParameterError(
                     f"TensorParallel: {name} has {_WAYS[way]}={size}, which {ranks} ranks do not divide."
                 )
+        _check_pairs(module, ways)
         return ways
+
+
+def _check_pairs(module: Any, ways: Mapping[str, str]) -> None:
+    """Raise where a layer by column is not followed by one by row, as far as their order is known."""
+    names = {id(part): name for name, part in module.named_modules()}
+    before = ""
+    for layer in _chain(module):
+        within = [names.get(id(part), "") for part in layer.modules()]
+        name = next((one for one in within if one in ways), "")
+        if name and layer is not module and len(within) == 1:
+            if (ways[name] == "row") == (not before):
+                break
+            before = name if ways[name] == "column" else ""
+        elif name:
+            return  # what it calls first only it knows
+        elif before and type(layer).__name__ not in _BETWEEN:
+            break
+    else:
+        if not before:
+            return
+    raise ParameterError(
+        f"TensorParallel(plan={dict(ways)}): a layer by 'column' is followed by one by 'row', with nothing "
+        f"between but layers of single numbers such as ReLU. {name or before!r} is not in such a pair."
+    )
 
 
 def _pairs(module: Any, ranks: int) -> dict[str, str]:
@@ -131,9 +162,11 @@ def _pairs(module: Any, ranks: int) -> dict[str, str]:
     names = {id(part): name for name, part in module.named_modules()}
     ways: dict[str, str] = {}
     before: Any = None
-    for layer in _chain(module):
+    chain = _chain(module)
+    calls = Counter(map(id, chain))
+    for layer in chain:
         kind = type(layer).__name__
-        if kind == "Linear":
+        if kind == "Linear" and calls[id(layer)] == 1 and not is_tied(module, layer):
             if before is not None and before.out_features % ranks == 0:
                 ways |= {names[id(before)]: "column", names[id(layer)]: "row"}
                 before = None
