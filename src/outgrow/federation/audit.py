@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from outgrow.engine.frames import Message
 from outgrow.errors import ParameterError
 from outgrow.storage import disk_errors
 
@@ -73,3 +74,13 @@ class AuditLog:
             }
             with disk_errors(self._path), self._path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
+
+
+def message_bytes(message: Message) -> int:
+    """What a message takes on its way, without the head of its frame.
+
+    Parameters
+    ----------
+    message : the message.
+    """
+    return len(message.text) + sum(array.nbytes for array in message.arrays)

@@ -17,11 +17,11 @@ from outgrow.engine.frames import Message
 from outgrow.engine.local import Local
 from outgrow.engine.shard import Shard
 from outgrow.errors import OutgrowError, ParameterError
-from outgrow.federation.audit import AuditLog
+from outgrow.federation.audit import AuditLog, message_bytes
 from outgrow.federation.engine import FederatedEngine
 from outgrow.federation.meeting import reach
 from outgrow.federation.policy import Policy, described
-from outgrow.federation.star import SiteLink, message_bytes
+from outgrow.federation.star import SiteLink
 from outgrow.federation.tls import Tls
 from outgrow.ml.core.columns import numeric, resolve
 from outgrow.stats.moments import Moments

@@ -24,7 +24,7 @@ from outgrow.engine.mesh import Post
 from outgrow.engine.peer import Cause, PeerConnection
 from outgrow.errors import EngineError, OutgrowError, PrivacyError, RankLostError
 from outgrow.federation.additive import form_of, merged_form, numbers_of, state_of
-from outgrow.federation.audit import AuditLog
+from outgrow.federation.audit import AuditLog, message_bytes
 from outgrow.federation.fixed_point import FixedPoint
 from outgrow.federation.masks import MaskedSite, opened_sum, threshold
 from outgrow.federation.policy import Policy, described
@@ -112,7 +112,7 @@ class Coordinator(Star):
     rank = 0
     host = "coordinator"
     learned = False
-    """Whether the model is there: what is still said of it goes on without the sites that rounds could."""
+    """Whether the model is there: what is still said of it goes on as rounds do."""
 
     def __init__(
         self,
@@ -130,9 +130,9 @@ class Coordinator(Star):
         self._gone: set[int] = set()
         self._behind: dict[int, deque[tuple[str, Any]]] = {}
         self._present: list[int] = []
+        self._lost: dict[int, Cause] = {}
         self.secure = secure
-        self.names = [name for name, _ in sites]
-        self.size = len(sites) + 1
+        self.names, self.size = [name for name, _ in sites], len(sites) + 1
         self.received = dict.fromkeys(self.names, 0)
         self.missed: dict[str, int] = {}
         self.merges = 0
@@ -215,8 +215,7 @@ class Coordinator(Star):
         """What each site says of itself at the end, by its name."""
         messages = self._collected(REPORT)
         self._answer(REPORT, None)
-        names = self._present_names
-        return {name: message["body"] for name, message in zip(names, messages, strict=True)}
+        return {name: report["body"] for name, report in zip(self._present_names, messages, strict=True)}
 
     @property
     def _present_names(self) -> list[str]:
@@ -267,7 +266,8 @@ class Coordinator(Star):
                 continue
             if rank and message is None:
                 left = Cause(rank, self.names[rank - 1], "left before the end", lost=True)
-                self._fail(left)
+                left = self._lost.get(rank, left)
+                self._end(left)
                 raise self._error(left)
             if message is not None:
                 if message["kind"] != kind or rank in messages:
@@ -323,11 +323,15 @@ class Coordinator(Star):
         self._inbox.put((line.rank, None))
 
     def _fail(self, cause: Cause) -> None:
+        if cause.lost and self.does_without:
+            self._lost[cause.rank] = cause
+            self._inbox.put((cause.rank, None))  # where it is missed is known whether that matters
+        else:
+            self._end(cause)
+
+    def _end(self, cause: Cause) -> None:
         with self._lock:
             if self._cause is not None or self._closed.is_set():
-                return
-            if cause.lost and cause.rank and self._does_without(cause.rank):
-                self._inbox.put((cause.rank, None))
                 return
             self._cause = cause
         for line in self._lines:
@@ -477,16 +481,6 @@ class SiteLink(Star):
 def _context(stage: str, merge: int) -> bytes:
     """What keys of a secure sum are for."""
     return f"outgrow {stage} {merge}".encode()
-
-
-def message_bytes(message: Message) -> int:
-    """What a message takes on its way, without the head of its frame.
-
-    Parameters
-    ----------
-    message : the message.
-    """
-    return len(message.text) + sum(array.nbytes for array in message.arrays)
 
 
 def _beat(lines: Sequence[PeerConnection], deadline: float, closed: threading.Event) -> None:
