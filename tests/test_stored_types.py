@@ -132,6 +132,35 @@ def test_values_that_the_common_type_does_not_hold_are_named(
         og.read(tmp_path).to_arrow()
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("b,a\n1,2\n3,4\n", "its first row is another"), ("a,b\n1,2\n", "it is shorter"), ("", "another")],
+)
+@pytest.mark.parametrize("types", [None, {"a": "int64", "b": "int64"}], ids=["inferred", "given"])
+def test_text_that_was_replaced_is_not_read_as_what_it_was(
+    text: str, said: str, types: dict[str, str] | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n1,2\n3,4\n")
+    rows = og.read(path, types=types)
+    assert rows.schema.names == ["a", "b"]
+    path.write_text(text)
+    if types and said == "it is shorter":  # nobody has looked at its rows before
+        assert rows.to_arrow().to_pylist() == [{"a": 1, "b": 2}]
+        return
+    with pytest.raises(DataError, match=f"a.csv was replaced after these rows were opened: .*{said}"):
+        rows.to_arrow()
+
+
+def test_text_may_grow_behind_the_rows_that_were_opened(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n1,2\n")
+    rows = og.read(path)
+    assert rows.schema.names == ["a", "b"]
+    path.write_text("a,b\n1,2\n3,4\n")
+    assert rows.to_arrow().to_pylist() == [{"a": 1, "b": 2}]
+
+
 def test_a_file_that_was_replaced_by_one_of_other_types_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1.0, 2.0]}), tmp_path / "a.parquet")
     rows = og.read(tmp_path / "a.parquet")

@@ -22,7 +22,7 @@ from outgrow.data.hive import folder_keys, key_types, key_value
 from outgrow.data.ipc import READ_ERRORS, validated
 from outgrow.data.kind import CATEGORY, Kind
 from outgrow.data.names import check_names
-from outgrow.data.paths import TEXT_FORMATS, common_format, file_record, find, unreadable
+from outgrow.data.paths import TEXT_FORMATS, common_format, file_record, find, replaced_since, unreadable
 from outgrow.data.schema import difference
 from outgrow.data.source import BATCH_ROWS, Piece, Source, batch_rows, chosen, empty_batch, needed
 from outgrow.data.text import TextOptions
@@ -122,10 +122,7 @@ class FilePiece:
             return unreadable(file.path, error)
         reason = str(error).splitlines()[0]
         if not stored.equals(file.physical_schema):
-            return DataError(
-                f"{file.path} was replaced after these rows were opened, by one of other columns or types: "
-                f"{reason}. Open them again."
-            )
+            return replaced_since(file.path, f"it has other columns or types; {reason}")
         other = [
             f"{name} is {stored.field(name).type}, read as {self.schema.field(name).type}"
             for name in self.schema.names

@@ -241,6 +241,17 @@ def unreadable(path: str, error: Exception) -> DataError | InputNotFoundError:
     )
 
 
+def replaced_since(path: str, how: str) -> DataError:
+    """The error for a file that is another one than when its rows were opened.
+
+    Parameters
+    ----------
+    path : the file.
+    how : what tells so.
+    """
+    return DataError(f"{path} was replaced after these rows were opened: {how}. Open them again.")
+
+
 def _find_all(paths: Any) -> tuple[Any, list[str]]:
     if isinstance(paths, bytes):
         raise InputNotFoundError(f"A path is text, and {paths!r} is bytes. Give os.fsdecode(path).")

@@ -23,7 +23,7 @@ from outgrow.data.json_arrays import ArrayLines, is_array
 from outgrow.data.json_lines import JsonLines
 from outgrow.data.kind import Kind
 from outgrow.data.names import check_names
-from outgrow.data.paths import ZIP, compression_of, file_record, unreadable
+from outgrow.data.paths import ZIP, compression_of, file_record, replaced_since, unreadable
 from outgrow.data.schema import difference
 from outgrow.data.source import Piece, chosen, empty_batch, needed
 from outgrow.data.text import Csv, TextOptions
@@ -64,6 +64,7 @@ class TextFile:
     encoding : of the bytes; None for UTF-8.
     strange : bytes of a file whose encoding is a guess, as nobody named it and they are not UTF-8.
     array : whether it is one JSON array, whose objects are read as lines.
+    head : what is before the rows; None where that is not known.
     """
 
     filesystem: Any
@@ -74,6 +75,7 @@ class TextFile:
     encoding: str | None = None
     strange: bytes = b""
     array: bool = False
+    head: bytes | None = None
 
     @classmethod
     def opened(cls, filesystem: Any, path: str, dialect: TextFormat) -> TextFile:
@@ -97,7 +99,8 @@ class TextFile:
             while (head := dialect.head(start[skip:], whole=len(start) < size)) is None:
                 size *= 16
                 start = file._begin(size)
-        return replace(file, names=tuple(head[0]), start=skip + head[1])
+        stop = skip + head[1]
+        return replace(file, names=tuple(head[0]), start=stop, head=start[:stop])
 
     def _begin(self, size: int) -> bytes:
         with self.stream() as stream:
@@ -126,7 +129,12 @@ class TextFile:
         """
         with reading(self.path):
             first = next(block for _, block in self.blocks() if not block.isascii())
-            return replace(self, encoding=guessed(first), strange=strange)
+            return replace(self, encoding=guessed(first), strange=strange, head=None)
+
+    def check_head(self, head: bytes) -> None:
+        """Refuse a file whose first row is not what it was: its values would be those of other columns."""
+        if self.head is not None and head != self.head:
+            raise replaced_since(self.path, "its first row is another")
 
     @property
     def seekable(self) -> bool:
@@ -146,7 +154,7 @@ class TextFile:
     def blocks(self, size: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
         """Whole rows of about `size` bytes, and the byte at which they begin."""
         with reading(self.path), self.stream() as stream:
-            _filled(stream, self.start)
+            self.check_head(_filled(stream, self.start))
             at, rest, more = self.start, b"", True
             while more:
                 read = _filled(stream, max(size, len(rest)))
@@ -243,9 +251,13 @@ class TextPiece:
             yield from (block for _, block in self.file.blocks())
             return
         with reading(self.file.path), self.file.filesystem.open_input_file(self.file.path) as file:
+            self.file.check_head(file.read(self.file.start))
             for block in self.blocks:
                 file.seek(block.start)
-                yield file.read(block.stop - block.start)
+                read = file.read(block.stop - block.start)
+                if len(read) < block.stop - block.start:
+                    raise replaced_since(self.file.path, "it is shorter")
+                yield read
 
     def _with_keys(self, table: pa.Table, names: Sequence[str]) -> pa.Table:
         columns = dict(zip(table.schema.names, table.columns, strict=True))
@@ -291,7 +303,7 @@ class TextSource:
     @cached_property
     def _inspected(self) -> tuple[list[TextFile], list[list[Block]], Inferred]:
         """The files, the blocks of each, and what all of them say of the columns."""
-        with ThreadPoolExecutor(8) as readers, ThreadPoolExecutor(_cores()) as parsers:
+        with ThreadPoolExecutor(8) as readers, ThreadPoolExecutor(default_threads()) as parsers:
             inspected = list(readers.map(lambda file: _examined(file, parsers), self._opened))
         files = [file for file, _ in inspected]
         _say_guesses([file for file, first in zip(files, self._opened, strict=True) if file is not first])
@@ -422,7 +434,7 @@ def _look(file: TextFile, pool: ThreadPoolExecutor) -> Iterator[tuple[Block, Inf
     with reading(file.path):
         for at, block in file.blocks():
             waiting.append(pool.submit(file.look, at, block))
-            if len(waiting) > 2 * _cores():
+            if len(waiting) > 2 * default_threads():
                 yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
@@ -475,10 +487,6 @@ def _filled(stream: Any, size: int) -> bytes:
         parts.append(part)
         left -= len(part)
     return b"".join(parts)
-
-
-def _cores() -> int:
-    return default_threads()
 
 
 def _others(file: TextFile, first: TextFile) -> SchemaError:
