@@ -84,6 +84,13 @@ def test_a_fit_is_a_run_with_all_that_mlflow_shows(uri: str, rows: pa.Table) -> 
     assert {column["name"] for column in json.loads(seen.dataset.schema)["mlflow_colspec"]} == {"x", "late"}
     (logged,) = run.outputs.model_outputs
     mlflow.set_tracking_uri(uri)
+    (listed,) = mlflow.search_logged_models(experiment_ids=[run.info.experiment_id], output_format="list")
+    assert (listed.model_id, listed.source_run_id, listed.status) == (
+        logged.model_id,
+        run.info.run_id,
+        "READY",
+    )
+    assert listed.params == {"C": "0.5"}
     again = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
     assert again.metadata.signature.inputs.input_names() == ["x"]
     assert again.input_example is not None

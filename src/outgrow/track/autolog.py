@@ -22,7 +22,7 @@ from outgrow.log.writer import LogWriter
 from outgrow.ml.persistence import load
 from outgrow.track.facts import learned_digest
 from outgrow.track.flavor import log_model
-from outgrow.track.mirror import RECORDS, Mirror
+from outgrow.track.mirror import MODEL_NAME, RECORDS, Mirror
 from outgrow.track.runs import open_log
 from outgrow.track.runs_view import KINDS
 from outgrow.track.tracking import begin
@@ -156,10 +156,10 @@ def _models(mirror: Mirror, drafts: Path) -> Callable[[str, Activity], None]:
             return
         data, columns = activity.facts.get("data") or activity.data, list(model.columns_)
 
-        def log(run_id: str) -> None:
+        def log(**where: str) -> None:
             local = data is not None and isinstance(data.engine, Local) and set(columns) <= set(data.columns)
             example = data.select(*columns).head(_EXAMPLE_ROWS) if local else None
-            log_model(load(draft), name="model", run_id=run_id, input_example=example)
+            log_model(load(draft), name=MODEL_NAME, input_example=example, **where)
 
         mirror.models[run] = log
 
@@ -247,4 +247,4 @@ def _from_files(mirror: Mirror, run: str, body: Mapping[str, Any]) -> None:
     """Have the model of a run logged where its files are on this machine and unchanged."""
     folder = Path((body.get("artifacts") or {}).get("folder", "")) / MODEL
     if body.get("model") is not None and learned_digest(folder) == body["model"]:
-        mirror.models[run] = lambda run_id: log_model(load(folder), name="model", run_id=run_id)
+        mirror.models[run] = lambda **where: log_model(load(folder), name=MODEL_NAME, **where)

@@ -20,6 +20,8 @@ from outgrow.track.runs_view import shown
 ID, RECORDS = "outgrow.id", "outgrow.records"
 """Tags of MLflow's runs: the id of ours, and how many of its records are there."""
 TRIALS = ("best", "all", "table")
+MODEL_NAME = "model"
+"""What MLflow calls the model of a run."""
 _METRICS, _PARAMETERS, _TAGS = 1_000, 100, 100
 """Most that MLflow takes at once."""
 _LONGEST_PARAMETER, _LONGEST_TAG = 6_000, 5_000
@@ -305,9 +307,18 @@ class Mirror:
             self.client.log_artifact(run_id, str(report))
         log_model = self.models.pop(run, None)
         if log_model is not None:
-            log_model(run_id)
+            log_model(run_id=run_id, model_id=self._place_of_model(run_id))
         if not mirrored.adopted:
             self.client.set_terminated(run_id, _STATES.get(str(body.get("state")), "FAILED"), moment)
+
+    def _place_of_model(self, run_id: str) -> str:
+        """The id of a model of a run, which belongs to the experiment of that: MLflow itself would take the
+        experiment that is set where the model is logged."""
+        run = self.client.get_run(run_id)
+        made = self.client.create_logged_model(
+            run.info.experiment_id, name=MODEL_NAME, source_run_id=run_id, params=run.data.params
+        )
+        return str(made.model_id)
 
     def _search(self, run: str, mirrored: _Mirrored, body: Mapping[str, Any], moment: int) -> None:
         """The trials as a table, and as child runs those that are wanted."""
