@@ -236,8 +236,8 @@ def plain_numbers(field: str, values: np.ndarray) -> np.ndarray:
         )
     if np.ma.is_masked(values):
         raise DataError(
-            f"Field {field!r}: transform gave {int(np.ma.getmaskarray(values).sum())} masked values, and tensors "
-            "have none. Fill them, such as values.filled(0)."
+            f"Field {field!r}: transform gave {int(np.ma.getmaskarray(values).sum())} masked values, and "
+            "tensors have none. Fill them, such as values.filled(0)."
         )
     if dtype != values.dtype or not values.flags.writeable or min(values.strides, default=0) < 0:
         return np.array(values, dtype=dtype, order="C")
