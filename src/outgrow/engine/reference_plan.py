@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -44,7 +45,8 @@ Answers = Callable[[Batch], Mapping[str, Any]]
 MANY_COLUMNS, FEW_ROWS = 200, 1 << 14
 """From so many columns on, batches of so few rows are counted all at once."""
 MANY_VALUES = 1 << 23
-"""From so many values on, compiled code is worth the time that it takes to load."""
+"""When a process has counted so many values, compiled code is worth the time that it takes to load."""
+_counted = SimpleNamespace(values=0)  # in this process
 ALL_LISTED = 1_000
 """Texts of a batch that are looked at one by one, when they are new."""
 
@@ -273,7 +275,7 @@ class Counting:
     def __call__(self, batches: Iterator[Batch]) -> GridCounts:
         total = self.plan.empty()
         novel = list(total.novel)
-        rows = counted = 0
+        rows = 0
         for batch in batches:
             rows += batch.num_rows
             seen = Seen.of(batch, self.answers)
@@ -282,9 +284,9 @@ class Counting:
                 np.add.at(total.slice_rows, slices[slices >= 0], 1)
             at_once: frozenset[int] = frozenset()
             many = self._many
-            counted += batch.num_rows * len(self.plain)
+            _counted.values += batch.num_rows * len(self.plain)
             few = len(self.plain) >= MANY_COLUMNS and batch.num_rows <= FEW_ROWS
-            if many is not None and (few or counted > MANY_VALUES):
+            if many is not None and (few or _counted.values > MANY_VALUES):
                 many.count(batch, total.counts, total.ends, together=few)
                 at_once = many.entries
             for index, entry in enumerate(self.plan.entries):

@@ -48,8 +48,9 @@ class NumberSample(State):
         return sampler.state()
 
     def merge(self, other: NumberSample) -> NumberSample:
+        hashes = _hashes(np.concatenate([self.numbers, other.numbers]))  # two runs, each sorted
         return NumberSample(
-            _least(np.concatenate([self.numbers, other.numbers])),
+            _numbers(_once(hashes, of_two=True)[: MOST + 1]),
             self.count + other.count,
             self.missing + other.missing,
             min(self.low, other.low),
@@ -70,8 +71,8 @@ class NumberSampler:
     """Makes a `NumberSample` of many batches of values, one after the other."""
 
     def __init__(self) -> None:
-        self._kept: list[np.ndarray] = []
-        self._pending = 0
+        self._kept: list[np.ndarray] = [np.zeros(0)]
+        self._pending, self._added = 0, False
         self._waiting: list[np.ndarray] = []
         self._waiting_count = 0
         self._limit = _NO_LIMIT
@@ -115,17 +116,20 @@ class NumberSampler:
             values = np.asarray(pa.array(values).unique())
         values = values + 0.0  # of -0.0 it makes 0.0
         if self._limit != _NO_LIMIT:
-            values = values[_hashes(values) <= self._limit]
+            values = values.compress(_hashes(values) <= self._limit)  # three times as fast as with brackets
         self._kept.append(values)
         self._pending += len(values)
+        self._added = True
         if self._pending > _PENDING or (self._limit == _NO_LIMIT and self._pending > MOST):
             self._compact()
 
     def _compact(self) -> None:
-        kept = _least(np.concatenate([np.zeros(0), *self._kept]))
+        if not self._added:
+            return
+        kept = _least(np.concatenate(self._kept))
         if len(kept) > MOST:
             self._limit = _hashes(kept[-1:])[0]
-        self._kept, self._pending = [kept], len(kept)
+        self._kept, self._pending, self._added = [kept], len(kept), False
 
     def state(self) -> NumberSample:
         """What was taken in."""
@@ -139,18 +143,24 @@ def _least(numbers: np.ndarray) -> np.ndarray:
     hashes = _hashes(numbers)
     for enough in _ENOUGH:  # to sort the least alone is cheaper; hashes are even, which tells where they end
         if len(hashes) > 2 * enough:
-            near = _once(hashes[hashes <= np.uint64(int(enough / len(hashes) * 2.0**64))])
+            near = _once(hashes.compress(hashes <= np.uint64(int(enough / len(hashes) * 2.0**64))))
             if len(near) > MOST:
                 return _numbers(near[: MOST + 1])
     return _numbers(_once(hashes)[: MOST + 1])
 
 
-def _once(hashes: np.ndarray) -> np.ndarray:
-    """Sorted, each once; faster than NumPy's own, which looks them up in a table."""
-    hashes = np.sort(hashes)
+def _once(hashes: np.ndarray, *, of_two: bool = False) -> np.ndarray:
+    """Sorted, each once; faster than NumPy's own, which looks them up in a table.
+
+    Parameters
+    ----------
+    hashes : to be sorted.
+    of_two : whether they are two runs that are sorted, which is quicker.
+    """
+    hashes = np.sort(hashes, kind="stable" if of_two else None)
     first = np.ones(len(hashes), dtype=bool)
     np.not_equal(hashes[1:], hashes[:-1], out=first[1:])
-    return hashes[first]
+    return hashes if first.all() else hashes.compress(first)
 
 
 def _hashes(numbers: np.ndarray) -> np.ndarray:
