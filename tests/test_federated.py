@@ -222,7 +222,7 @@ def test_a_site_that_does_not_come_is_named() -> None:
 
 
 def test_a_stranger_is_turned_away_and_so_are_other_sites() -> None:
-    thread, found, address, secret = _coordinator(["north"], joining=3.0)
+    thread, found, address, secret = _coordinator(["north"], joining=30.0)
     assert call(address, 0, b"another secret, as long", timeout=2.0) is None
     rows = og.dataset(flights(40)[["hour", "delay"]])
     with pytest.raises(EngineError, match="no site called 'east'"):
@@ -236,9 +236,9 @@ def test_a_stranger_is_turned_away_and_so_are_other_sites() -> None:
 
 
 def test_a_site_that_is_silent_is_named() -> None:
-    thread, found, address, secret = _coordinator(["north"], joining=5.0, patience=0.5)
+    thread, found, address, secret = _coordinator(["north"], joining=30.0, patience=0.5)
     schema = og.dataset(flights(40)[["hour", "delay"]]).schema.remove_metadata().serialize().to_pybytes()
-    line, _ = site_module.reach(address, secret, "north", schema, 5.0)
+    line, _ = site_module.reach(address, secret, "north", schema, 30.0)
     thread.join()
     line.close()
     assert isinstance(found[0], RankLostError)

@@ -42,7 +42,7 @@ def rows(seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame({"hour": X[:, 0], "wind": X[:, 1], "delay": X @ [1.0, 2.0]})
 
 
-def site(frame: Any, name: str, address: ADDRESS, joining: float = 5.0, **more: Any) -> Any:
+def site(frame: Any, name: str, address: ADDRESS, joining: float = 30.0, **more: Any) -> Any:
     task = Task(og.LinearRegression(), "delay")
     return take_part(task, og.dataset(frame), name, address, SECRET, joining=joining, **more)
 
@@ -75,7 +75,7 @@ def test_columns_that_differ_are_named_to_all(other: Callable[[Any], Any], words
     came = threading.Event()
 
     def second(address: ADDRESS) -> Any:
-        came.wait(5.0)
+        came.wait(30.0)
         return site(other(rows()), "south", address)
 
     def first(address: ADDRESS) -> Any:
@@ -84,7 +84,7 @@ def test_columns_that_differ_are_named_to_all(other: Callable[[Any], Any], words
             came.set()
             return line.recv(1 << 16)
 
-    led, told, refused = meet(["north", "south"], 5.0, first, second)
+    led, told, refused = meet(["north", "south"], 30.0, first, second)
     with pytest.raises(EngineError, match=f"Site 'south'.*{words}"):
         raise led
     with pytest.raises(EngineError, match=words):
@@ -93,7 +93,7 @@ def test_columns_that_differ_are_named_to_all(other: Callable[[Any], Any], words
 
 
 def _introduced(name: str, address: ADDRESS, schema: pa.Schema) -> Any:
-    line = call(address, 0, SECRET, 2.0)
+    line = call(address, 0, SECRET, 30.0)
     assert line is not None
     written = schema.remove_metadata().serialize().to_pybytes()
     send(line, 0, Message.of({"name": name, "version": __version__, "schema": written, "secure": False}))
@@ -116,16 +116,16 @@ def test_a_host_that_is_gone_without_a_word_keeps_no_name(monkeypatch: pytest.Mo
         time.sleep(0.3)  # what it said has arrived, and nothing more is on its way
         line.setsockopt(socket.IPPROTO_TCP, repair, 1)
         line.close()
-        time.sleep(2.5)
+        time.sleep(4.0)
         back.set()
-        return site(rows(), "north", address, joining=10.0)
+        return site(rows(), "north", address, joining=30.0)
 
     def south(address: ADDRESS) -> Any:
-        back.wait(10.0)
+        back.wait(30.0)
         time.sleep(0.3)
-        return site(rows(1), "south", address, joining=10.0)
+        return site(rows(1), "south", address, joining=30.0)
 
-    led, first, second = meet(["north", "south"], 15.0, north, south)
+    led, first, second = meet(["north", "south"], 60.0, north, south)
     assert first.coef_.tolist() == second.coef_.tolist() == led.model.coef_.tolist()
 
 
@@ -151,7 +151,7 @@ def test_a_site_that_was_stopped_while_it_waited_comes_back(waited: float) -> No
 def test_who_was_seen_and_did_not_stay_is_told() -> None:
     led, *_ = meet(
         ["north", "south"],
-        1.0,
+        4.0,
         lambda address: _introduced("north", address, og.dataset(rows()).schema).close(),
         lambda address: site(rows(), "soth", address),
     )

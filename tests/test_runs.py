@@ -185,9 +185,9 @@ def test_fits_side_by_side_keep_their_points(log: og.EventLog) -> None:
 def test_usage_is_sampled(tmp_path: Path) -> None:
     log = og.track.start(tmp_path / "ops.db", sample=0.05)
     with activity.activity("fit", "busy"):
-        until = time.monotonic() + 0.4
-        while time.monotonic() < until:
-            sum(range(1_000))
+        until = time.monotonic() + 60.0
+        while time.monotonic() < until and not any(log.since(0, kinds=("run.sampled",))):
+            sum(range(100_000))
     samples = recorded(log, "run.sampled")
     assert max(sample["cpu"] for sample in samples) > 0.1
     assert all(sample["resident_bytes"] > 1 << 20 for sample in samples)
@@ -235,6 +235,33 @@ def test_a_killed_process_loses_at_most_a_second(tmp_path: Path) -> None:
     (run,) = og.runs(log=log).to_pylist()
     assert run["state"] == "lost"
     assert log.verify() > 10
+
+
+def test_a_fork_leaves_the_log_to_its_parent(tmp_path: Path) -> None:
+    script = """
+        import os, sys, warnings
+        import numpy as np
+        import outgrow as og
+        X, y = np.arange(20.0).reshape(10, 2), np.arange(10.0)
+        og.Ridge(alpha=5.0).fit(X, y)
+        if not (child := os.fork()):
+            with warnings.catch_warnings(record=True) as seen:
+                warnings.simplefilter("always")
+                og.Ridge(alpha=2.0).fit(X, y)
+            print(*(warning.message for warning in seen), flush=True)
+            og.track.stop()
+            og.track.start("child.db")
+            og.Ridge(alpha=3.0).fit(X, y)
+            sys.exit(0)
+        os.waitpid(child, 0)
+        og.Ridge(alpha=4.0).fit(X, y)
+    """
+    process = run_script(tmp_path, script, OUTGROW_LOG="ops.db")
+    assert "records nothing there. Call og.track.stop()" in process.communicate(timeout=60)[0]
+    for name, fitted in [("ops.db", ["4.0", "5.0"]), ("child.db", ["3.0"])]:
+        log = og.EventLog(tmp_path / name)
+        log.verify()
+        assert [run.get("params.alpha") for run in og.runs(log=log).to_pylist()] == fitted
 
 
 def test_a_full_disk_ends_no_fit(tmp_path: Path) -> None:

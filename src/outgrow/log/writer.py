@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
 import warnings
@@ -43,9 +44,15 @@ class LogWriter:
         self._closed = False
         self._lost = 0
         self._problem: str | None = None
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="outgrow-log", daemon=True)
         self._thread.start()
         atexit.register(self.close)
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is a fork of the process that writes, with neither its thread nor a connection."""
+        return os.getpid() != self._process
 
     def append(
         self,
@@ -62,6 +69,12 @@ class LogWriter:
         ----------
         kind, subject, body, by, cause : as of `EventLog.append`.
         """
+        if self.is_forked:
+            self._complain(
+                f"This process was forked from one that records in {self._name}, and records nothing there. "
+                "Call og.track.stop() and og.track.start() in it."
+            )
+            return
         try:
             fact = Fact.of(time.time(), kind, subject, body or {}, by, cause)
         except OutgrowError as error:
@@ -73,7 +86,9 @@ class LogWriter:
         self._waiting.append(fact)
 
     def flush(self) -> bool:
-        """Append what waits now; whether nothing waits any more."""
+        """Append what waits now; whether nothing waits any more. A fork leaves it to its parent."""
+        if self.is_forked:
+            return True
         with self._flushing:
             while self._waiting:
                 batch = [self._waiting[i] for i in range(min(len(self._waiting), _BATCH))]
@@ -88,8 +103,8 @@ class LogWriter:
             return True
 
     def close(self) -> None:
-        """Append what waits, and end."""
-        if self._closed:
+        """Append what waits, and end; a fork leaves that to its parent."""
+        if self._closed or self.is_forked:
             return
         self._closed = True
         atexit.unregister(self.close)

@@ -112,7 +112,8 @@ def stop() -> None:
     if recording is not None:
         atexit.unregister(stop)
         recording.closing.close()
-        RunsView.of(recording.log).keep()
+        if not recording.writer.is_forked:
+            RunsView.of(recording.log).keep()
 
 
 def recording_log() -> EventLog | None:
